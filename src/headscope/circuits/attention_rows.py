@@ -23,7 +23,7 @@ from headscope.heads import HeadId
 from headscope.models import HeadAccess, Hook, Subject, as_model, attach_hooks, head_access
 from headscope.models.validation import rounding_tolerance
 from headscope.pairs import Tokens
-from headscope.pairs.tokens import check_readable, token_rows
+from headscope.pairs.tokens import check_texts_fit, token_rows
 
 
 @torch.no_grad()
@@ -100,7 +100,7 @@ def _check(access: HeadAccess, text: Tokens, heads: Sequence[HeadId]) -> None:
             raise InputError(f"head {head} does not exist: the model has {size}")
     if not len(text):
         raise InputError("a text without tokens has no attention; give at least one")
-    check_readable(token_rows([text]), access.vocabulary, access.longest)
+    check_texts_fit(token_rows([text]), access.vocabulary, access.longest)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from torch import Tensor
 from headscope.errors import InputError
 from headscope.models import HeadAccess
 from headscope.pairs import Pair, Pairs, Tokens
-from headscope.pairs.tokens import check_readable
+from headscope.pairs.tokens import check_texts_fit
 
 # Beyond this many tokens per pass a CPU gets no faster and its caches overflow (measured on the lab's models).
 CPU_TOKENS = 2048
@@ -127,7 +127,7 @@ def group_pairs(pairs: Pairs, access: HeadAccess, capacity: Callable[[int, int],
 
 def _check_fit(pairs: Pairs, access: HeadAccess) -> None:
     """Raise InputError if a token is outside the model's vocabulary or a text is too long for it."""
-    check_readable([*pairs.clean, *pairs.corrupt], access.vocabulary, access.longest)
+    check_texts_fit([*pairs.clean, *pairs.corrupt], access.vocabulary, access.longest)
     if pairs.vocabulary is not None and pairs.vocabulary > access.vocabulary:
         raise InputError(
             f"pairs are compared over {pairs.vocabulary} vocabulary entries and the model has {access.vocabulary}; "

@@ -25,7 +25,7 @@ from headscope.circuits.source_deltas import SourceWrites, record_writes
 from headscope.errors import InputError
 from headscope.models import HeadAccess, Subject, as_model, common_vocabulary, head_access, name_of, vocabulary_size
 from headscope.pairs import Pairs
-from headscope.pairs.tokens import check_readable
+from headscope.pairs.tokens import check_texts_fit
 from headscope.progress import SILENT, Bar, Progress
 from headscope.results.cross_patch import CrossPatch
 
@@ -60,7 +60,7 @@ def cross_patch(
     into_access, source_access = head_access(into_model), head_access(source_model)
     _check_shapes(into, source, into_access, source_access)
     vocabulary = common_vocabulary(into, source, variant_name=f"source {name_of(source)}")
-    check_readable([*pairs.clean, *pairs.corrupt], vocabulary)
+    check_texts_fit([*pairs.clean, *pairs.corrupt], vocabulary)
     if vocabulary_size(into) != vocabulary_size(source):
         pairs = replace(pairs, vocabulary=min(vocabulary, pairs.vocabulary or vocabulary))
     graph = into_access.graph

@@ -20,7 +20,7 @@ from headscope.measures.logits import kl
 from headscope.models import Subject, as_model, common_vocabulary, name_of, vocabulary_size
 from headscope.models.rotary import full_text_lengths
 from headscope.pairs import Pair, Pairs
-from headscope.pairs.tokens import check_readable
+from headscope.pairs.tokens import check_texts_fit
 from headscope.progress import SILENT, Progress
 
 # Bytes the logits of one chunk of positions may take, both models' together, with KL's intermediate copies.
@@ -78,7 +78,7 @@ def answer_divergence(
     """
     base_model, post_model = as_model(base), as_model(post)
     vocabulary = common_vocabulary(base, post, variant_name=f"post {name_of(post)}")
-    check_readable([*pairs.clean, *pairs.corrupt], vocabulary)
+    check_texts_fit([*pairs.clean, *pairs.corrupt], vocabulary)
     widest = max(vocabulary_size(base_model), vocabulary_size(post_model))
     chunk = max(1, LOGIT_BYTES // (4 * _COPIES * widest))
     divergences = []

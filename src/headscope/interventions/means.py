@@ -18,7 +18,7 @@ from headscope.interventions.spans import PARTS, Markers, Reader, Span, resolve_
 from headscope.models import Hook, as_model, attach_hooks, head_access
 from headscope.models.subject import SubjectOrModel
 from headscope.models.threads import map_in_order, on_this_thread
-from headscope.pairs.tokens import TokenRows, check_readable, token_rows
+from headscope.pairs.tokens import TokenRows, check_texts_fit, token_rows
 
 
 def capture_mean(
@@ -50,7 +50,7 @@ def head_writes(
     """
     plain = as_model(model)
     access = head_access(plain)
-    check_readable(texts, access.vocabulary, access.longest)
+    check_texts_fit(texts, access.vocabulary, access.longest)
 
     @torch.no_grad()  # each thread has its own mode
     def read(text: Sequence[int]) -> dict[int, Tensor]:

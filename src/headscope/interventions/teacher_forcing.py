@@ -35,7 +35,7 @@ from headscope.models import HeadAccess, as_model, head_access
 from headscope.models.memory import Limit, pass_budget
 from headscope.models.subject import SubjectOrModel
 from headscope.models.threads import map_in_order
-from headscope.pairs.tokens import check_readable, token_rows
+from headscope.pairs.tokens import check_texts_fit, token_rows
 from headscope.progress import SILENT, Progress
 
 CPU_TOKENS = 4096
@@ -154,7 +154,7 @@ def check_texts(texts: Sequence[Text], access: HeadAccess) -> None:
     """Raise InputError if there is no text, a prompt or response is empty, or the model cannot read a text."""
     if not texts or not all(text.prompt and text.response for text in texts):
         raise InputError("teacher forcing needs at least one text, each with a prompt and a response of tokens")
-    check_readable([text.tokens for text in texts], access.vocabulary, access.longest)
+    check_texts_fit([text.tokens for text in texts], access.vocabulary, access.longest)
 
 
 def edited_nll(

@@ -31,7 +31,7 @@ def _check_row(index: int, row: np.ndarray) -> Tokens:
     return row.astype(np.int64).reshape(-1)  # an empty list comes as float64
 
 
-def check_readable(texts: Iterable[Sequence[int] | Tokens], vocabulary: int, longest: int | None = None) -> None:
+def check_texts_fit(texts: Iterable[Sequence[int] | Tokens], vocabulary: int, longest: int | None = None) -> None:
     """Raise InputError if a text holds an id outside the vocabulary, or more tokens than ``longest`` (None: any)."""
     for text in texts:
         highest = int(np.max(text, initial=0))
