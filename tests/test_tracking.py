@@ -1,5 +1,6 @@
 """HeadTracker: training with it is training without it, and what it writes opens like a study's run."""
 
+import json
 import random
 import shutil
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import torch
 from datasets import Dataset
 from torch import nn
 from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_utils import IntervalStrategy
 
 from headscope.errors import InputError
 from headscope.models import load_model
@@ -238,6 +240,25 @@ def test_the_last_step_of_a_training_that_is_stopped_early_is_scored(pairs: Pair
     trainer.train()
     assert trainer.state.global_step == 3
     assert [logs["step"] for logs in trainer.logged.records if "heads/new" in logs] == [2, 3]
+
+
+class _StopAfterEvaluation(TrainerCallback):  # type: ignore[misc]
+    """Stop as EarlyStoppingCallback does: an epoch's evaluation comes after the epoch's end."""
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        control.should_training_stop = True
+
+
+def test_the_last_step_is_scored_if_an_epochs_evaluation_stops_training(pairs: Pairs, tmp_path: Path) -> None:
+    trainer = _trainer(tmp_path / "training", max_steps=40)  # epochs of 16 steps
+    trainer.eval_dataset, trainer.args.eval_strategy = trainer.train_dataset, IntervalStrategy.EPOCH
+    trainer.add_callback(_StopAfterEvaluation())
+    trainer.add_callback(_tracker(pairs, tmp_path / "heads", every=10))
+    trainer.train()
+    assert trainer.state.global_step == 16
+    lock = json.loads((tmp_path / "heads" / "study.lock.json").read_text())
+    steps = {unit["labels"].get("step") for unit in lock["units"] if unit["kind"] == "scores"}
+    assert steps == {0, 10, 16}
 
 
 def test_without_every_a_trainer_that_saves_by_epochs_is_scored_by_epochs(pairs: Pairs, tmp_path: Path) -> None:

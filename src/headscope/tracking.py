@@ -61,8 +61,9 @@ class HeadTracker(TrainerCallback):  # type: ignore[misc]  # transformers is Any
 
     Args:
         pairs: clean/corrupt pairs the model is scored on.
-        every: steps between scorings; None scores where the trainer saves, by steps or by epochs. The last step is
-            always scored, also if training is stopped early.
+        every: steps between scorings; None takes the trainer's ``save_steps``, or its epochs if it saves by epochs. The
+            last step is scored too, unless the evaluation at an epoch's end stopped training and the best model was
+            loaded.
         out: the run directory. A resumed training goes on in it; one that begins anew takes the place of the one that
             was tracked there, whose units stay on disk.
         fresh: other pairs, on which the base alone is scored, for the test-retest null; None takes every second problem
@@ -164,12 +165,20 @@ class HeadTracker(TrainerCallback):  # type: ignore[misc]  # transformers is Any
         if control.should_training_stop and state.global_step != self._last_step:
             self._score_step(state, control, model)
 
+    def on_train_end(
+        self, args: Any, state: TrainerState, control: TrainerControl, model: Any = None, **kwargs: object
+    ) -> None:
+        """Score the last step if an epoch's evaluation stopped training, of which no earlier call is told."""
+        # With load_best_model_at_end the weights are another step's by now.
+        if state.global_step != self._last_step and not args.load_best_model_at_end:
+            self._score_step(state, control, model)
+
     def _is_due(self, args: Any, state: TrainerState) -> bool:
         if self._every is not None:
             return int(state.global_step) % self._every == 0
         if args.save_strategy == SaveStrategy.EPOCH:
             return float(state.epoch).is_integer()  # exact after an epoch's last step, which is then logged too
-        return bool(args.save_strategy == SaveStrategy.STEPS) and state.global_step % int(state.save_steps) == 0
+        return int(state.global_step) % int(state.save_steps) == 0
 
     def _score_step(self, state: TrainerState, control: TrainerControl, model: torch.nn.Module) -> None:
         self._last_step = state.global_step

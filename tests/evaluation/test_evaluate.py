@@ -240,5 +240,5 @@ def test_a_word_is_no_finish_flag():
 
 
 def test_a_tokenizer_of_a_larger_vocabulary_is_named(model, tokenizer):
-    with pytest.raises(InputError, match=r"a prompt holds token id 5000; the model has 0-\d+: another's tokenizer"):
+    with pytest.raises(InputError, match=r"token id 5000; the model's vocabulary allows 0-\d+, so the ids may be"):
         sample(model, tokenizer, [[1, 5000]], SAMPLING)

@@ -136,6 +136,7 @@ def test_rows_of_an_array_are_texts_and_floats_are_constants(tiny_model: Any) ->
         (lambda model: mean(model, ["L0H1"], ["abc"]), "one row per text"),
         (lambda model: resample(model, ["L0H1"], [5, 6]), "one row per text"),
         (lambda model: resample(model, ["L0H1"], [[5, -1]]), "give whole numbers from 0 on"),
+        (lambda model: constant(model, ["L0H1"], np.full((2, 4, 8), np.inf, np.float16)), "found inf in constants"),
         (lambda model: constant(model, ["L0H1"], np.full((2, 4, 8), 1e39)), r"found 1e\+39 in constants; give numbers"),
         (lambda model: scale(model, ["L0H1"], float("nan")), "found nan in alpha"),
         (lambda model: scale(model, ["L0H1"], 1e40), r"found 1e\+40 in alpha; give numbers .* finite in float32"),

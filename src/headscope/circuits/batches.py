@@ -99,7 +99,10 @@ class Batch:
 
 
 def check_pairs(pairs: object, *, differ: bool = True) -> None:
-    """Raise InputError unless they are pairs and, with ``differ``, the texts of one differ before a position read."""
+    """Raise InputError unless ``pairs`` are ``Pairs``.
+
+    differ: whether at least one pair's texts must differ up to the last position that is read.
+    """
     if not isinstance(pairs, Pairs):
         raise InputError(f"pairs are {type(pairs).__name__}; give Pairs, as Pairs.from_text makes them")
     if differ and all(pair.shared > pair.positions.max() for pair in pairs):

@@ -95,7 +95,7 @@ def _run(arguments: Sequence[str] | None, output: int | None) -> int:
         code = int(app(args=words, standalone_mode=False) or 0)
     except typer.TyperException as error:
         describe = getattr(error, "format_message", error.__str__)  # str alone names no option
-        say(f"headscope: {describe().replace('Value error, ', '')}", error=True)
+        say(f"headscope: {describe().replace('Value error, ', '')}", error=True)  # pydantic's prefix
         return 2
     except (InputError, MachineError) as error:
         for sentence in error.sentences if isinstance(error, ManyInputsError) else (error,):
@@ -110,8 +110,9 @@ def _run(arguments: Sequence[str] | None, output: int | None) -> int:
             return OUTPUT_CLOSED
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in _REFUSED:
-            say(f"headscope: {error.filename} cannot be written or read ({error.strerror})", error=True)
+        # Without a file's name it is no file of the user's, and the traceback is needed.
+        if isinstance(error, OSError) and error.errno in _REFUSED and error.filename is not None:
+            say(f"headscope: {error.filename} cannot be written or read ({error.strerror}){advice}", error=True)
             return 2
         if not is_disk_full(error):
             raise

@@ -56,7 +56,10 @@ def parse_duration(text: str) -> float:
 
 
 def print_json(value: "dict[str, JsonValue]") -> None:
-    """Print one JSON object on standard output; a number that is unknown (NaN) is null, as JSON has no other."""
+    """Print one JSON object on standard output.
+
+    JSON has neither number: NaN, which is unknown, becomes null, and infinity the text ``Infinity``.
+    """
     from headscope.results.codec import to_json
 
     say_json(json.dumps(to_json(value), ensure_ascii=False, allow_nan=False))

@@ -70,7 +70,7 @@ class Benchmark:
     solution: Callable[[Row], str] | None = None
 
     def local_file(self, data_dir: Path) -> Path | None:
-        """Return the benchmark's file in ``data_dir``, None for none. Raises InputError if that is no folder."""
+        """Return the benchmark's file in ``data_dir``, or None if it has none. Raises InputError if it is no folder."""
         if not data_dir.is_dir():
             raise InputError(
                 f"data_dir {data_dir} is no folder; give the one with the benchmarks' files, or none to ask the hub"

@@ -50,6 +50,7 @@ class Sampling:
             raise InputError(f"sampling min_p is {self.min_p}; allowed: 0 to 1")
         if isinstance(self.forbid, str):
             raise InputError(f"sampling forbid is one text, {self.forbid!r:.40}; give a list of markers")
+        object.__setattr__(self, "forbid", tuple(self.forbid))  # a list has no hash, and equals no tuple
 
     def as_dict(self) -> dict[str, float | int | list[str]]:
         """Return the fields as plain JSON values; ``forbid``, ``top_k`` and ``min_p`` only if they are used.

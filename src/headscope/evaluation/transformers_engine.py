@@ -26,6 +26,7 @@ from headscope.models.hooks import tells_rows_apart
 from headscope.models.memory import Limit, pass_budget
 from headscope.models.threads import thread_pool
 from headscope.models.wrappers import evaluation_mode
+from headscope.pairs.tokens import check_texts_fit
 from headscope.progress import Bar, Progress
 
 if TYPE_CHECKING:
@@ -55,9 +56,7 @@ def generate(
     memory; larger batches that do not fit are halved.
     """
     longest = max(len(request.tokens) for request in requests)
-    largest = max(max(request.tokens) for request in requests)
-    if largest >= (vocabulary := model.get_input_embeddings().weight.shape[0]):
-        raise InputError(f"a prompt holds token id {largest}; the model has 0-{vocabulary - 1}: another's tokenizer")
+    check_texts_fit([request.tokens for request in requests], model.get_input_embeddings().weight.shape[0])
     context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     check_room(longest, sampling.max_new_tokens, context)
     by_row = tells_rows_apart(model)

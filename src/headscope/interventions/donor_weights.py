@@ -29,7 +29,7 @@ from headscope.models.projections import linear_bias, linear_weight
 from headscope.models.subject import SubjectOrModel
 from headscope.operator_names import SHARED_KV
 
-_EDITED: WeakSet[nn.Module] = WeakSet()
+_LAYERS_WITH_DONOR: WeakSet[nn.Module] = WeakSet()
 """Output projections of layers whose heads have a donor's weights at present: a second difference would add to it."""
 
 
@@ -89,7 +89,7 @@ class DonorWeights:
         projection = access.layers[layer].output
         if projection is not self.access.layers[layer].output:
             raise InputError("these weights are for another model's heads; make them by DonorWeights.of(model, donor)")
-        if projection in _EDITED:
+        if projection in _LAYERS_WITH_DONOR:
             raise InputError(
                 f"heads of layer {layer} have another model's weights already; name all heads of a layer in one revert "
                 "or graft"
@@ -159,14 +159,14 @@ class _PartialDifference:
 
 
 @contextmanager
-def donor_in(layers: Collection[LayerAccess]) -> Iterator[None]:
-    """Keep other donors out of ``layers`` inside the block."""
+def reserve_layers(layers: Collection[LayerAccess]) -> Iterator[None]:
+    """Refuse other donors for ``layers`` inside the block."""
     outputs = [layer.output for layer in layers]
-    _EDITED.update(outputs)
+    _LAYERS_WITH_DONOR.update(outputs)
     try:
         yield
     finally:
-        _EDITED.difference_update(outputs)
+        _LAYERS_WITH_DONOR.difference_update(outputs)
 
 
 class DonorEdit:

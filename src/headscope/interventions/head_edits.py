@@ -18,13 +18,13 @@ from torch import Tensor
 
 from headscope.errors import InputError
 from headscope.heads import Heads, HeadSet
-from headscope.interventions.donor_weights import DonorWeights, donor_in
+from headscope.interventions.donor_weights import DonorWeights, reserve_layers
 from headscope.interventions.spans import Reader, Span, SpanReader, follow_passes, follow_rows, resolve_span
 from headscope.models import HeadAccess, Hook, as_model, attach_hooks, head_access
 from headscope.models.subject import SubjectOrModel
 
-LARGEST_NUMBER = float(np.finfo(np.float32).max)
-"""Of float32, in which models compute."""
+LARGEST_NUMBER = np.finfo(np.float32).max
+"""The largest finite float32, a NumPy scalar: a Python float would be rounded to infinity next to a float16 array."""
 
 
 @runtime_checkable
@@ -116,7 +116,7 @@ def edit_heads(
     following = nullcontext() if span_reader is None else follow_passes(model, span_reader.reader)
     by_row_factors = [rows for rows in factors.values() if len(rows) > 1]
     moving = follow_rows(model, partial(_check_moved, by_row_factors)) if by_row_factors else nullcontext()
-    with following, moving, donor_in(layers_with_donor), attach_hooks(hooks):
+    with following, moving, reserve_layers(layers_with_donor), attach_hooks(hooks):
         yield
 
 
@@ -145,7 +145,7 @@ def check_numbers(name: str, values: object, *shape: int | str) -> np.ndarray:
     Raises InputError unless they have ``shape``, in which a word stands for any length from 1 on, and are numbers that
     are finite in float32.
     """
-    array = np.asarray(values.detach().double().cpu() if isinstance(values, Tensor) else values)
+    array = np.asarray(values.detach().cpu().double() if isinstance(values, Tensor) else values)
     has_shape = len(array.shape) == len(shape)
     for length, size in zip(array.shape, shape, strict=False):
         has_shape &= length >= 1 if isinstance(size, str) else length == size

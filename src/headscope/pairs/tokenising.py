@@ -101,16 +101,20 @@ def encode(tokenizer: Tokenizer, text: str, *, special: bool = False) -> list[in
 
 
 def _encode_whole(tokenizer: Tokenizer, text: str) -> list[int]:
-    """Return a text with what the tokenizer puts before it.
+    """Return the ids of a text after those that the tokenizer puts before it, such as BOS.
 
     What it may put after it, such as EOS, is left out: a pair is read at its last token, and there the text goes on.
+    Raises InputError if the tokenizer writes the text itself in other tokens next to them.
     """
     tokens = encode(tokenizer, text)
     framed = encode(tokenizer, text, special=True)
     for start in range(len(framed) - len(tokens) + 1):
         if framed[start : start + len(tokens)] == tokens:
             return _drop_extra_bos(tokenizer, framed[: start + len(tokens)])
-    return _drop_extra_bos(tokenizer, framed)
+    raise InputError(
+        f"the tokenizer writes {text[:60]!r} in other tokens with its special tokens than without; give ids "
+        "(Pairs.from_tokens)"
+    )
 
 
 def _encode_prompt(tokenizer: Tokenizer, prompt: Prompt) -> list[int]:

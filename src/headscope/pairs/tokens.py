@@ -36,7 +36,10 @@ def check_texts_fit(texts: Iterable[Sequence[int] | Tokens], vocabulary: int, lo
     for text in texts:
         highest = int(np.max(text, initial=0))
         if highest >= vocabulary:
-            raise InputError(f"texts hold token id {highest}; the model's vocabulary allows 0-{vocabulary - 1}")
+            raise InputError(
+                f"texts hold token id {highest}; the model's vocabulary allows 0-{vocabulary - 1}, so the ids may be "
+                "another tokenizer's"
+            )
         if longest is not None and len(text) > longest:
             raise InputError(f"found a text of {len(text)} tokens; the model's learned positions allow {longest}")
 

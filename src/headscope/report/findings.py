@@ -185,10 +185,10 @@ def _role_part(results: RunResults, variant: str) -> str:
     is_cut = len(named) < len(tasks_by_change)
     if not twins and not is_cut:
         return f" {listing}"
-    number = count_noun(sum(map(_count_role_changes, tested)), "such change")
-    numbers = [f"{number} in all" if is_cut else number]
-    numbers += [f"{sum(map(_count_role_changes, of_twin))} in its twin {twin}" for twin, of_twin in twins.items()]
-    return f" {listing} ({', '.join(numbers)})"
+    total = count_noun(sum(map(_count_role_changes, tested)), "such change")
+    phrases = [f"{total} in all" if is_cut else total]
+    phrases += [f"{sum(map(_count_role_changes, of_twin))} in its twin {twin}" for twin, of_twin in twins.items()]
+    return f" {listing} ({', '.join(phrases)})"
 
 
 def _tested_roles(results: RunResults, variant: str) -> list[HeadRoles]:

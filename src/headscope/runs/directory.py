@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 R = TypeVar("R", bound=Result)
 
-# Of models and trainings; and a study in a folder without a lock is the user's own, which a run would write over.
-_NO_RUN = (
+# Files of models and trainings, and the user's own study.yaml, which a run would write over: next to a run's is a lock.
+_FOREIGN_FILES = (
     "config.json",
     "adapter_config.json",
     "*.safetensors",
@@ -92,10 +92,12 @@ class RunDirectory:
 
     @property
     def report(self) -> Path:
-        """Return the path of the page; ``NAME-report.html`` in the working folder if the run is elsewhere or its folder
-        cannot be written, as another user's."""
+        """Return the path of the page: ``report/report.html``, or ``NAME-report.html`` in the working folder.
+
+        The second is that of a run elsewhere, or in a folder that cannot be written.
+        """
         if self.url or not os.access(self.path, os.W_OK):
-            return Path(f"{PurePosixPath(self.url or self.path.absolute()).name}-report.html")
+            return Path(f"{PurePosixPath(self.url or self.path.resolve()).name}-report.html")
         return self.path / "report" / "report.html"
 
     def check_lock(self) -> None:
@@ -115,7 +117,7 @@ class RunDirectory:
                 )
         if self.lock_file.name in names or "units" in names:
             return
-        foreign = [name for name in names if any(fnmatch(name, pattern) for pattern in _NO_RUN)]
+        foreign = [name for name in names if any(fnmatch(name, pattern) for pattern in _FOREIGN_FILES)]
         if foreign:
             raise InputError(
                 f"{self.path} is no run directory: it holds {foreign[0]}, which no run wrote; give the run a folder of "

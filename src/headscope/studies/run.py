@@ -49,8 +49,8 @@ def run_study(
 
     With a ``budget`` it ends before the first unit that would pass it; the same call with another budget goes on.
 
-    Raises InputError if another study or goal is being done in the directory, if it was made by a newer schema, or the
-    study's inputs cannot be used.
+    Raises InputError if the directory is another study's or holds other files, if another goal is being done in it, if
+    it was made by a newer schema, or the study's inputs cannot be used.
     """
     run = RunDirectory(local_folder(out))
     run.check_lock()
@@ -69,6 +69,7 @@ def run_study(
         engine = _engine(run, key, _transport(study, run, units, stack))
         with exclusive(run):
             _check_joinable(run, key)
+            run.check_free(study.name)  # again: another study may have begun here meanwhile
             stack.enter_context(engine)
             _record(study, run, units)
         named = study.report_to if processes.is_first() else "none"
