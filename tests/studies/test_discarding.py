@@ -15,7 +15,7 @@ from headscope.studies.study_file.study import Study
 
 def test_nothing_is_deleted_while_another_study_is_done_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(study_runs, "plan_key", lambda study, goal: "mine")
-    run, damaged, study = RunDirectory(tmp_path), unit(a=1), Study.model_construct()
+    run, damaged, study = RunDirectory(tmp_path), unit(a=1), Study.model_construct(name="toy")
     execute([damaged], run)
     flip_byte(run.folder(damaged) / "value.json")
     with Presence(tmp_path, plan="another"), pytest.raises(InputError, match="another study or verb"):
@@ -28,7 +28,7 @@ def test_nothing_is_deleted_while_another_study_is_done_there(tmp_path: Path, mo
 
 def test_two_that_retry_the_same_delete_damaged_units_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(study_runs, "plan_key", lambda study, goal: "mine")
-    run, damaged, study = RunDirectory(tmp_path), unit(a=1), Study.model_construct()
+    run, damaged, study = RunDirectory(tmp_path), unit(a=1), Study.model_construct(name="toy")
     execute([damaged], run)
     flip_byte(run.folder(damaged) / "value.json")
     find_unit_damage, deleted = discarding.find_unit_damage, []
@@ -49,7 +49,7 @@ def test_another_study_cannot_join_between_the_look_and_the_deletion(
 ) -> None:
     monkeypatch.setattr(study_runs, "plan_key", lambda study, goal: "mine")
     monkeypatch.setattr(writer_lock, "PATIENCE", 0.1)
-    run, damaged, study = RunDirectory(tmp_path), unit(a=1), Study.model_construct()
+    run, damaged, study = RunDirectory(tmp_path), unit(a=1), Study.model_construct(name="toy")
     execute([damaged], run)
     flip_byte(run.folder(damaged) / "value.json")
     check_joinable, find_unit_damage, answers = study_runs._check_joinable, discarding.find_unit_damage, []
