@@ -59,10 +59,7 @@ def sample(
     """
     if engine not in ENGINES:
         raise InputError(f"sampling engine {engine!r} does not exist{suggestion(engine, ENGINES)}")
-    rows = [row.tolist() for row in token_rows(prompts)]
-    empty = [index for index, row in enumerate(rows) if not row]
-    if not rows or empty:
-        raise InputError(f"prompt {empty[0]} has no tokens" if empty else "there is no prompt to sample from")
+    rows = _prompt_rows(prompts)
     if batch_size is not None and batch_size < 1:
         raise InputError(f"batch_size is {batch_size}; allowed: whole numbers from 1 on, or None")
     requests = _requests(rows, sampling)
@@ -90,6 +87,15 @@ def sample(
         )
     _require_all(requests, completions, engine)
     return sorted(completions, key=lambda completion: (completion.prompt, completion.sample))
+
+
+def _prompt_rows(prompts: TokenRows) -> list[list[int]]:
+    """Return the prompts as lists of ids. Raises InputError if there is none, or one is empty or no token ids."""
+    rows = [row.tolist() for row in token_rows(prompts)]
+    empty = [index for index, row in enumerate(rows) if not row]
+    if not rows or empty:
+        raise InputError(f"prompt {empty[0]} has no tokens" if empty else "there is no prompt to sample from")
+    return rows
 
 
 def _require_all(requests: Sequence[Request], completions: Sequence[Completion], engine: str) -> None:

@@ -153,7 +153,9 @@ def teacher_force(
 def check_texts(texts: Sequence[Text], access: HeadAccess) -> None:
     """Raise InputError if there is no text, a prompt or response is empty, or the model cannot read a text."""
     if not texts or not all(text.prompt and text.response for text in texts):
-        raise InputError("teacher forcing needs at least one text, each with a prompt and a response of tokens")
+        raise InputError(
+            "found no text or an empty one; give at least one text, each with a prompt and a response of tokens"
+        )
     check_texts_fit([text.tokens for text in texts], access.vocabulary, access.longest)
 
 

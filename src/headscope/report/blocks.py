@@ -143,7 +143,7 @@ class CircuitGrid:
 
 @dataclass(frozen=True, slots=True)
 class HeadDetails:
-    """All that is known of every head; script shows it of the one that is chosen, as text nodes and tables.
+    """Details of every head; script shows those of the one that is chosen, as text nodes and tables.
 
     data: plain JSON values (``heads.details``).
     """

@@ -53,7 +53,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Claims(JsonResult):
-    """All claims judged on one study, C1 first."""
+    """Claims judged on one study, C1 first."""
 
     kind: ClassVar[str] = "claims"
     file: ClassVar[str] = "claims.json"

@@ -114,7 +114,7 @@ class Answers:
 
 @dataclass(frozen=True, eq=False)
 class StudyResults:
-    """All results of a study that claims use; empty if it has none.
+    """Results of a study that claims use; empty if it has none.
 
     Null twins are among the runs only: all other claims leave them out.
     groups: groups of heads that the study removes, finished or not.

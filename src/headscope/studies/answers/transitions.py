@@ -1,4 +1,4 @@
-"""From the base's answers to a variant's: a unit per task and evaluated checkpoint."""
+"""Compare a variant's answers with the base's: a unit per task and evaluated checkpoint."""
 
 from headscope.progress import Progress
 from headscope.results.samples import Samples
